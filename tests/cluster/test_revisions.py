@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from weft.cluster.applying import path_of
-from weft.cluster.install import Before, Installer, InstallError, Way, look
+from weft.cluster.install import Before, Installer, InstallError, Way, look, refusal
 from weft.cluster.manifests import Features, ManifestError, Settings, checked, objects_of
 from weft.cluster.pods import injected_namespaces, pod_facts
 from weft.cluster.reading import Reader
 from weft.cluster.record import Record, applyset_id, member_labels, read_record, record_of
 from weft.cluster.revisions import Neighbour, beside, is_anothers, is_older, missing, revisions_of
-from weft.cluster.uninstall import check_alone, uninstall
+from weft.cluster.uninstall import check_alone, left_over, remaining, uninstall
 from weft.inject.names import PROXY
 from weft.model.revisions import Revision
 from weft.sources.kubernetes.client import Answer, ApiError
@@ -165,13 +165,16 @@ def test_whose_the_agent_of_nodes_is() -> None:
                                         "applyset.kubernetes.io/part-of": labels.get("of", "")}}}  # fmt: skip
 
     own = applyset_id(NAMESPACE)
-    assert is_anothers(labelled(of=CANARY.applyset), own, "", (CANARY,))
-    assert not is_anothers(labelled(of=own), own, "", (CANARY,))
-    assert not is_anothers(labelled(of=CANARY.applyset), own, "", ()), "that one has gone"
+    assert is_anothers(labelled(of=CANARY.applyset), own, ("", NAMESPACE), (CANARY,))
+    assert not is_anothers(labelled(of=own), own, ("", NAMESPACE), (CANARY,))
+    assert not is_anothers(labelled(of=CANARY.applyset), own, ("", NAMESPACE), ()), "that one has gone"
     helms = labelled(by="Helm")
-    helms["metadata"]["annotations"] = {"meta.helm.sh/release-name": "weft"}
-    assert is_anothers(helms, own, "weft-canary", ())
-    assert not is_anothers(helms, own, "weft", ()), "it is taken over with its release"
+    helms["metadata"]["annotations"] = {
+        "meta.helm.sh/release-name": "weft", "meta.helm.sh/release-namespace": NAMESPACE,
+    }  # fmt: skip
+    assert is_anothers(helms, own, ("weft-canary", NAMESPACE), ())
+    assert is_anothers(helms, own, ("weft", "elsewhere"), ())
+    assert not is_anothers(helms, own, ("weft", NAMESPACE), ()), "it is taken over with its release"
 
 
 async def test_a_second_one_leaves_the_agent_of_nodes_to_the_first() -> None:
@@ -233,6 +236,121 @@ async def test_an_agent_that_was_kept_for_another_ends_when_that_has_gone(then: 
         async for _ in uninstall(cluster, await recorded(cluster), ()):
             pass
     assert AGENT not in cluster.objects
+
+
+def moved(things: list[Any], namespace: str) -> list[Any]:
+    """The same of an installation in another namespace."""
+    text = json.dumps(things).replace(NAMESPACE, namespace)
+    found: list[Any] = json.loads(text.replace(applyset_id(NAMESPACE), applyset_id(namespace)))
+    return found
+
+
+async def test_the_same_revision_is_not_installed_in_another_namespace() -> None:
+    cluster: Any = Cluster(*moved(installed(), "mesh"))
+    before = await look(cluster, NAMESPACE)
+    assert [str(each) for each in before.neighbours] == ["the revision default in mesh"]
+    why = refusal(before, NAMESPACE, take_over=True, force=True)
+    assert why.startswith("weft, the revision default, is in the namespace mesh already")
+    assert why.endswith("install another with --revision, or take that one out first")
+    beside_it = await look(cluster, NAMESPACE, "canary")
+    assert refusal(beside_it, NAMESPACE, "canary", take_over=False, force=False) == ""
+    assert refusal(await look(cluster, "mesh"), "mesh", take_over=False, force=False) == ""
+
+
+async def test_an_agent_that_a_revision_of_another_namespace_needs_stays_its_own() -> None:
+    cluster: Any = Cluster(*moved(installed(cni=True), "mesh"), *installed("canary", cni=True, shared=False))
+    assert not [each for each in await brought(cluster, "canary", cni=True) if "weft-cni" in each]
+    before = await look(cluster, "mesh")
+    record = await read_record(cluster, "mesh")
+    assert record is not None
+    said = [f"{each.what}: {each.title}" async for each in uninstall(cluster, record, before.neighbours, dry=True)]
+    assert "kept: DaemonSet kube-system/weft-cni, which the revision canary in weft-system needs" in said
+
+
+class Narrow(Cluster):
+    """One that lets whoever asks see single namespaces only."""
+
+    async def get(self, path: str, *words: object) -> Answer:
+        """One object, or a list."""
+        if "?" in path and urlsplit(path).path in ("/api/v1/configmaps", "/apis/apps/v1/deployments"):
+            raise ApiError("forbidden", 403)
+        return await super().get(path, *words)
+
+
+async def test_an_agent_stays_where_other_namespaces_may_not_be_seen() -> None:
+    cluster: Any = Narrow(*installed(cni=True))
+    before = await look(cluster, NAMESPACE)
+    assert before.unseen == ("configmaps", "deployments")
+    kept = "kept: DaemonSet kube-system/weft-cni, which another revision may need: you may not list configmaps, "
+    assert f"{kept}deployments of all namespaces" in await brought(cluster)
+    seen = (await recorded(cluster), before.neighbours, before.unseen)
+    assert f"{kept}deployments of all namespaces" in [
+        f"{each.what}: {each.title}" async for each in uninstall(cluster, *seen)
+    ]
+    assert AGENT in cluster.objects
+    with pytest.raises(InstallError, match="you may not list configmaps, deployments of all namespaces, so there may"):
+        check_alone(before.neighbours, before.unseen)
+
+
+async def test_an_agent_of_an_unknown_revision_is_left_alone_where_not_all_may_be_seen() -> None:
+    cluster: Any = Narrow(*moved(installed(cni=True), "mesh"))
+    assert not [each for each in await brought(cluster, "canary", cni=True) if "weft-cni" in each]
+    assert cluster.objects[AGENT]["metadata"]["labels"]["applyset.kubernetes.io/part-of"] == applyset_id("mesh")
+    seeing: Any = Cluster(*[each for each in cluster.objects.values() if each["kind"] == "DaemonSet"])
+    await brought(seeing, "canary", cni=True)
+    assert seeing.objects[AGENT]["metadata"]["labels"]["applyset.kubernetes.io/part-of"] == CANARY.applyset, "nobody's"
+
+
+async def test_what_revisions_share_is_ended_when_the_last_one_was_helms() -> None:
+    cluster: Any = Cluster(*(each for each in installed(cni=True) if each["kind"] in ("GatewayClass", "DaemonSet")))
+    planned = [each.title async for each in left_over(cluster, dry=True)]
+    assert planned == ["DaemonSet kube-system/weft-cni", "GatewayClass weft"]
+    assert len(cluster.objects) == 2
+    assert [each.title async for each in left_over(cluster)] == planned
+    assert not cluster.objects
+
+
+async def test_one_that_is_called_weft_is_not_the_default() -> None:
+    things = [each for each in installed("weft") if each["kind"] == "Deployment"]
+    for labels in (things[0]["metadata"]["labels"], {"app.kubernetes.io/name": "weft-weft"}):
+        things[0]["metadata"]["labels"] = {key: each for key, each in labels.items() if key != "weft.dev/rev"} | {
+            "app.kubernetes.io/component": "control-plane", "app.kubernetes.io/part-of": "weft",
+        }  # fmt: skip
+        cluster: Any = Cluster(*things)
+        assert [each.revision for each in await revisions_of(Reader(cluster))] == ["weft"]
+    both: Any = Cluster(*installed("weft"), *installed())
+    assert [each.revision for each in await revisions_of(Reader(both))] == ["default", "weft"]
+
+
+def test_an_agent_of_kubectls_is_its_revisions() -> None:
+    applied, own = {"metadata": {"labels": {"app.kubernetes.io/component": "cni"}}}, applyset_id(NAMESPACE)
+    kubectls = Neighbour(NAMESPACE, "old", cni=True)
+    assert is_anothers(applied, own, ("", NAMESPACE), (CANARY, kubectls))
+    assert not is_anothers(applied, own, ("", NAMESPACE), (CANARY,)), "that one has made its own"
+    assert not is_anothers(applied, own, ("", NAMESPACE), (Neighbour(NAMESPACE, "old"),))
+
+
+def test_revisions_beside_each_other_are_one_release_apart() -> None:
+    def said(*versions: str, force: bool = False) -> str:
+        others = tuple(Neighbour(NAMESPACE, f"r{each}", each) for each in versions)
+        return refusal(Before(None, None, others=others), NAMESPACE, "canary", take_over=False, force=force)
+
+    assert said() == said("0.1.0", "0.2.0", "") == said("0.3.0", force=True) == ""
+    assert said("0.2.0", "0.3.0").startswith("the revision r0.3.0 in weft-system is weft 0.3.0, and this is 0.1.0: ")
+
+
+@pytest.mark.parametrize(("others", "sidecars"), [((DEFAULT,), 1), ((CANARY,), 2), ((), 3)])
+async def test_pods_of_one_that_stays_are_not_counted_though_its_name_is_a_tag(
+    others: tuple[Neighbour, ...], sidecars: int
+) -> None:
+    cluster: Any = Cluster(*(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": each, "namespace": "shop",
+                                                         "labels": {"weft.dev/rev": each}},
+         "spec": {"containers": [{"name": PROXY, "image": "a:1"}]}}
+        for each in ("default", "next", "other")
+    ))  # fmt: skip
+    found = await remaining(cluster, NAMESPACE, Revision("next", ("default",)), others)
+    assert found.sidecars == sidecars
 
 
 def test_definitions_of_a_later_release_stay() -> None:

@@ -144,7 +144,8 @@ async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *,
         before = await look(client, cluster.namespace, revision)
         if upgrade and before.installed is None:
             raise InstallError(f"{missing(revision, cluster.namespace, before.others)}; weft install makes it")
-        why = refusal(before, cluster.namespace, take_over=given["take_over"], force=given["force_version"])
+        take_over, force = given["take_over"], given["force_version"]
+        why = refusal(before, cluster.namespace, revision, take_over=take_over, force=force)
         unknown = await unknown_versions(client)
         if unknown and not why:
             why = f"objects lie in versions that this weft does not know: {', '.join(unknown)}; take a newer weft"

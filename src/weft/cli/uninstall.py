@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from weft.cli.cluster_options import cluster_options, revision_option
 from weft.cli.failure import ExitCode, FailedError
 from weft.cli.options import command
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from weft.cluster.install import Before, Change
+    from weft.sources.kubernetes.client import ApiClient
 
 
 @command(
@@ -49,10 +56,9 @@ def uninstall(*, revision: str | None, purge: bool, with_documents: bool, dry_ru
 
 
 async def _take_out(wanted: str | None, *, purge: bool, documents: bool, dry: bool) -> None:
-    from weft.cluster.install import InstallError, look
-    from weft.cluster.reading import Reader
-    from weft.cluster.revisions import beside, missing, revisions_of
-    from weft.cluster.uninstall import check_alone, check_documents, purged, remaining, uninstall
+    from weft.cluster.install import look
+    from weft.cluster.revisions import missing
+    from weft.cluster.uninstall import check_alone, check_documents, remaining
     from weft.local.cluster import ClusterError, wanted_cluster
     from weft.model.revisions import DEFAULT, Revision
     from weft.sources.kubernetes.access import AccessError
@@ -66,28 +72,49 @@ async def _take_out(wanted: str | None, *, purge: bool, documents: bool, dry: bo
     async with ApiClient(credentials, 8) as client:
         revision = wanted or DEFAULT
         before = await look(client, cluster.namespace, revision)
-        if before.by_others:
-            release = before.installed.release if before.installed is not None else ""
-            fix = f"helm uninstall {release} -n {cluster.namespace}" if release else "kubectl delete -k kubernetes/base"
-            raise InstallError(
-                f"it was not installed by `weft install`: {fix}, or take it over first (weft upgrade --take-over)"
-            )
-        if before.record is None and before.others:
-            raise InstallError(missing(revision, cluster.namespace, before.others))
-        if before.record is None and not purge:
-            click.echo(f"nothing to do: {missing(revision, cluster.namespace, ())}")
-            return
+        _check(before, cluster.namespace, revision)
         names = before.record.settings.names if before.record is not None else Revision(revision)
-        there = await remaining(client, cluster.namespace, names, before.others)
+        there = await remaining(client, cluster.namespace, names, before.neighbours)
         if purge:
-            everywhere = beside(await revisions_of(Reader(client)), cluster.namespace, revision)
-            check_alone(everywhere or before.others)
+            check_alone(before.neighbours, before.unseen)
             check_documents(there, documents=documents)
-        would = "would be " if dry else ""
-        if before.record is not None:
-            async for change in uninstall(client, before.record, before.others, dry=dry):
-                click.echo(f"{would}{change.what}: {change.title}")
-        if purge:
-            async for change in purged(client, cluster.namespace, dry=dry):
-                click.echo(f"{would}{change.what}: {change.title}")
-        click.echo(there.text)
+        count = 0
+        async for change in _changes(client, before, cluster.namespace, purge=purge, dry=dry):
+            click.echo(f"{'would be ' if dry else ''}{change.what}: {change.title}")
+            count += 1
+        if before.record is None and not purge and not count:
+            click.echo(f"nothing to do: {missing(revision, cluster.namespace, ())}")
+        else:
+            click.echo(there.text)
+
+
+def _check(before: Before, namespace: str, revision: str) -> None:
+    """InstallError if it is not there, and others are, or if somebody else has installed it."""
+    from weft.cluster.install import InstallError
+    from weft.cluster.revisions import missing
+
+    if before.by_others:
+        release = before.installed.release if before.installed is not None else ""
+        fix = f"helm uninstall {release} -n {namespace}" if release else "kubectl delete -k kubernetes/base"
+        raise InstallError(
+            f"it was not installed by `weft install`: {fix}, or take it over first (weft upgrade --take-over)"
+        )
+    if before.record is None and before.others:
+        raise InstallError(missing(revision, namespace, before.others))
+
+
+async def _changes(
+    client: ApiClient, before: Before, namespace: str, *, purge: bool, dry: bool
+) -> AsyncIterator[Change]:
+    """What is done; without a record what the last revision has left, if another than `weft install` had made it."""
+    from weft.cluster.uninstall import left_over, purged, uninstall
+
+    if before.record is not None:
+        async for change in uninstall(client, before.record, before.neighbours, before.unseen, dry=dry):
+            yield change
+    elif not before.neighbours and not before.unseen:
+        async for change in left_over(client, dry=dry):
+            yield change
+    if purge:
+        async for change in purged(client, namespace, dry=dry):
+            yield change

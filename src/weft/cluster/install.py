@@ -71,12 +71,19 @@ class LateError(InstallError):
 class Before:
     """What is there before something is changed. `rootless`: the control plane has its root on a volume, as former
     versions had, and there is no Secret of it from which this one could go on. `others` are the other revisions of the
-    namespace."""
+    namespace, `elsewhere` those of other namespaces; `unseen` may not be listed there, so there may be more."""
 
     installed: Installed | None
     record: Record | None
     rootless: bool = False
     others: tuple[Neighbour, ...] = ()
+    elsewhere: tuple[Neighbour, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """All other revisions of the cluster, as far as they may be seen: those of the namespace first."""
+        return (*self.others, *self.elsewhere)
 
     @property
     def on_volume(self) -> bool:
@@ -122,11 +129,18 @@ async def look(client: ApiClient, namespace: str, revision: str = DEFAULT) -> Be
     """What is installed of a revision in `namespace`. ApiError, RecordError."""
     found = await find_installed(Reader(client), namespace, 0.0, revision)
     record = await read_record(client, namespace, revision)
-    reader = Reader(client)
-    others = beside(await revisions_of(reader, namespace), namespace, revision)
+    reader, wide = Reader(client), Reader(client)
+    everywhere = await revisions_of(wide)
+    inside = await revisions_of(reader, namespace) if wide.unread else everywhere
     if reader.unread:
         raise ApiError(f"you may not list {', '.join(reader.unread)} in {namespace}", 403)
-    before = Before(found, record, others=others)
+    before = Before(
+        found,
+        record,
+        others=beside([each for each in inside if each.namespace == namespace], namespace, revision),
+        elsewhere=tuple(each for each in everywhere if each.namespace != namespace),
+        unseen=tuple(wide.unread),
+    )
     former = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{_FORMER}"
     if not (before.on_volume if revision == DEFAULT else await is_there(client, former)):
         return before
@@ -144,8 +158,15 @@ async def is_there(client: ApiClient, path: str) -> bool:
     return True
 
 
-def refusal(before: Before, namespace: str, *, take_over: bool, force: bool) -> str:
+def refusal(before: Before, namespace: str, revision: str = DEFAULT, *, take_over: bool, force: bool) -> str:
     """Why this version does not touch what is there; empty if it does."""
+    twin = next((each for each in before.elsewhere if each.revision == revision), None)
+    if twin is not None:
+        return (
+            f"weft, the revision {revision}, is in the namespace {twin.namespace} already, and what is the cluster's, "
+            "such as ClusterRoles and webhooks, would be called the same: install another with --revision, or take "
+            "that one out first"
+        )
     if before.by_others == HELM and not take_over:
         release = (before.installed.release if before.installed is not None else "") or "weft"
         return (
@@ -163,13 +184,29 @@ def refusal(before: Before, namespace: str, *, take_over: bool, force: bool) -> 
             "would begin with another root, and every proxy have to join anew. Make that Secret of its directory "
             f"(docs/replicas.md), or, to begin anew: kubectl -n {namespace} delete statefulset {_FORMER}"
         )
-    there, here = numbers(before.version or __version__), numbers(__version__)
-    if not force and (there[0] != here[0] or abs(there[1] - here[1]) > 1):
+    return "" if force else _too_far(before)
+
+
+def _too_far(before: Before) -> str:
+    """Why this release is too far from the one that is there, or from those beside it; empty if it is not."""
+    if _apart(before.version) > 1:
         return (
             f"weft {before.version} is installed, and this is {__version__}: go one release at a time (a proxy and "
             "a control plane may be one release apart), or say --force-version"
         )
+    for each in before.others:
+        if _apart(each.version) > 1:
+            return (
+                f"{each} is weft {each.version}, and this is {__version__}: revisions beside each other may be one "
+                "release apart; upgrade one release at a time, or say --force-version"
+            )
     return ""
+
+
+def _apart(version: str) -> int:
+    """How many releases `version` is from this one; an empty one is not known, and taken for this one."""
+    there, here = numbers(version or __version__), numbers(__version__)
+    return abs(there[1] - here[1]) if there[0] == here[0] else 2
 
 
 async def unknown_versions(client: ApiClient) -> list[str]:
@@ -218,7 +255,7 @@ class Installer:
         what is another revision's: the agent of nodes, and definitions that a later release has written."""
         first = [each for each in objects_of(self._settings) if each["kind"] in (_DEFINITION, _NAMESPACE)]
         first[0]["metadata"]["labels"][MANAGED_BY] = NAME  # who finds it there leaves it as it is
-        if is_older(__version__, self._before.others):
+        if is_older(__version__, self._before.neighbours):
             first = [each for each in first if not await live(self._client, path_of(each))]
         kept = [each for each in self._members if not (is_agent(each) and await self._is_anothers(each))]
         if not await is_served(Reader(self._client), _GATEWAY_CLASS):
@@ -228,9 +265,10 @@ class Installer:
     async def _is_anothers(self, thing: Json) -> bool:
         there = await live(self._client, path_of(thing))
         installed = self._before.installed
-        release = installed.release if installed is not None else ""
+        release = (installed.release if installed is not None else "", self._settings.namespace)
         own = thing["metadata"]["labels"][PART_OF]
-        return there is not None and is_anothers(there, own, release, self._before.others)
+        others, unseen = self._before.neighbours, self._before.unseen
+        return there is not None and is_anothers(there, own, release, others, unseen)
 
     async def plan(self) -> list[Change]:
         """What would change; nothing does. ConflictError, ApiError."""
@@ -290,8 +328,8 @@ class Installer:
 
     def _end(self, thing: Json) -> Change:
         """What becomes of one that is not wanted any more."""
-        needed = who_needs(self._before.others) if is_agent(thing) else ""
-        return Change("kept", f"{title(thing)}, which {needed} needs") if needed else Change("removed", title(thing))
+        needed = who_needs(self._before.neighbours, self._before.unseen) if is_agent(thing) else ""
+        return Change("kept", f"{title(thing)}, which {needed}") if needed else Change("removed", title(thing))
 
     def _forced(self, thing: Json) -> bool:
         """Definitions are this version's, whoever wrote them, and so is the GatewayClass, which Helm leaves behind."""

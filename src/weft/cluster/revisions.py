@@ -18,7 +18,7 @@ from weft.sources.kubernetes.server_objects import Json
 
 CONTROL_PLANES = "app.kubernetes.io/component=control-plane,app.kubernetes.io/part-of=weft"
 """The labels of the workloads of every revision."""
-HELM, RELEASE = "Helm", "meta.helm.sh/release-name"
+HELM, RELEASE, _RELEASE_NAMESPACE = "Helm", "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 CLASS = "GatewayClass"
 _WORKLOADS = ("statefulsets", "deployments")
 _RECORDS = ",".join((ID, *(f"{key}={value}" for key, value in {**PART_OF_WEFT, MANAGED_BY: NAME}.items())))
@@ -65,12 +65,13 @@ async def revisions_of(reader: Reader, namespace: str = "") -> tuple[Neighbour, 
 
 
 def _running(workload: Json) -> Neighbour:
-    revision = labels_of(workload).get(REVISION) or name_of(workload).removeprefix("weft-")
+    name = name_of(workload)
+    revision = labels_of(workload).get(REVISION) or (DEFAULT if name == "weft" else name.removeprefix("weft-"))
     container: Json = next(iter(member(workload, "spec", "template", "spec", "containers") or ()), {})
     words = [str(each) for each in (*(container.get("command") or ()), *(container.get("args") or ()))]
     return Neighbour(
         namespace_of(workload),
-        DEFAULT if revision == "weft" else revision,
+        revision,
         labels_of(workload).get(_VERSION, ""),
         next((each.removeprefix(_TRUST_DOMAIN) for each in words if each.startswith(_TRUST_DOMAIN)), ""),
         "--cni" in words,
@@ -124,13 +125,19 @@ def is_agent(thing: Json) -> bool:
     return labels_of(thing).get(_COMPONENT) == "cni"
 
 
-def is_anothers(there: Json, own: str, release: str, others: Sequence[Neighbour]) -> bool:
-    """Whether a shared object that is `there` is another revision's: in its ApplySet, or of another release of Helm.
-    `own` is the ApplySet that asks, `release` that of Helm which it was before, if any."""
+def is_anothers(
+    there: Json, own: str, release: tuple[str, str], others: Sequence[Neighbour], unseen: Sequence[str] = ()
+) -> bool:
+    """Whether a shared object that is `there` is another revision's: in its ApplySet, of another release of Helm, or of
+    neither where one of the `others` is kubectl's. `own` is the ApplySet that asks, `release` that of Helm which it was
+    before, if any, and its namespace. Where there is something `unseen` an ApplySet that is not known is another's."""
     applyset = labels_of(there).get(PART_OF, "")
     if applyset:
-        return applyset != own and any(each.applyset == applyset and each.cni for each in others)
-    return labels_of(there).get(MANAGED_BY) == HELM and annotations_of(there).get(RELEASE, "") != release
+        known = [each.cni for each in others if each.applyset == applyset]
+        return applyset != own and (any(known) if known else bool(unseen))
+    if labels_of(there).get(MANAGED_BY) == HELM:
+        return tuple(annotations_of(there).get(key, "") for key in (RELEASE, _RELEASE_NAMESPACE)) != release
+    return any(each.cni and not each.applyset for each in others)
 
 
 async def orphans(client: ApiClient) -> list[Json]:
@@ -153,6 +160,10 @@ async def _has_record(client: ApiClient, applyset: str) -> bool:
     return bool(found or reader.unread)
 
 
-def who_needs(others: Sequence[Neighbour]) -> str:
-    """The others that need the agent of nodes, for people; empty: none does."""
-    return " and ".join(str(each) for each in others if each.cni)
+def who_needs(others: Sequence[Neighbour], unseen: Sequence[str] = ()) -> str:
+    """That some of the others need the agent of nodes, or may, where there is something `unseen`; for people. Empty:
+    none does."""
+    needing = [str(each) for each in others if each.cni]
+    if needing:
+        return f"{' and '.join(needing)} {'needs' if len(needing) == 1 else 'need'}"
+    return f"another revision may need: you may not list {', '.join(unseen)} of all namespaces" if unseen else ""

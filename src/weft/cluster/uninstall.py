@@ -12,7 +12,7 @@ from weft.cluster.installed import WORKLOAD
 from weft.cluster.pods import pod_facts
 from weft.cluster.reading import METADATA, Reader, all_of, labels_of, member, name_of, namespace_of
 from weft.cluster.record import MANAGED_BY, NAME, Record, record_name, record_path
-from weft.cluster.revisions import CLASS, CONTROL_PLANES, Neighbour, is_agent, who_needs
+from weft.cluster.revisions import CLASS, CONTROL_PLANES, Neighbour, is_agent, orphans, who_needs
 from weft.model.revisions import DEFAULT, REVISION, Revision
 from weft.schema.definitions import DEFINED
 from weft.sources.kubernetes.client import ApiClient
@@ -29,13 +29,14 @@ _GATEWAY = "gateway.networking.k8s.io/gateway-name"
 class Remaining:
     """What goes on without the control plane: pods with a sidecar, Deployments that Gateways became; and documents of
     weft's kinds, by kind. `unseen` may not be listed, so there may be more. Beside `others`, revisions that stay, it is
-    only what the one that goes has injected and made."""
+    only what the one that goes has injected and made; its pods may move to those in its `namespace`."""
 
     sidecars: int
     gateways: int
     documents: Mapping[str, int]
     unseen: tuple[str, ...] = ()
     others: tuple[Neighbour, ...] = ()
+    namespace: str = ""
 
     @property
     def text(self) -> str:
@@ -46,9 +47,10 @@ class Remaining:
             return f"what has a sidecar is not known: you may not list {', '.join(self.unseen)}"
         if not self.sidecars and not self.gateways:
             return "no pod has a sidecar of it" if self.others else "no pod has a sidecar"
+        near = next((each.revision for each in self.others if each.namespace == self.namespace), "")
         instead = (
-            f"let the labels of their namespaces name another revision ({self.others[0].revision})"
-            if self.others
+            f"let the labels of their namespaces name another revision ({near})"
+            if near
             else "take the labels off the namespaces"
         )
         return (
@@ -70,11 +72,12 @@ async def remaining(
     )
     documents = {kind.plural: len(found) for kind, found in zip(DEFINED, lists, strict=True) if found}
     if others:
-        pods = [each for each in pods if labels_of(each).get(REVISION, DEFAULT) in names.names]
+        own = set(names.names) - {each.revision for each in others}  # a tag may be the name of one that stays
+        pods = [each for each in pods if labels_of(each).get(REVISION, DEFAULT) in own]
         deployments = [each for each in deployments if _made_by(each) == names.name]
     sidecars = sum(bool(each.image) for each in pod_facts(pods, [], namespace))
     gateways = sum(name_of(each).endswith("-weft") for each in deployments)
-    return Remaining(sidecars, gateways, documents, tuple(reader.unread), others)
+    return Remaining(sidecars, gateways, documents, tuple(reader.unread), others, namespace)
 
 
 def _made_by(deployment: Json) -> str:
@@ -83,24 +86,39 @@ def _made_by(deployment: Json) -> str:
 
 
 async def uninstall(
-    client: ApiClient, record: Record, others: Sequence[Neighbour] = (), *, dry: bool = False
+    client: ApiClient,
+    record: Record,
+    others: Sequence[Neighbour] = (),
+    unseen: Sequence[str] = (),
+    *,
+    dry: bool = False,
 ) -> AsyncIterator[Change]:
     """Remove the objects of an installation, each as it is done, or with `dry` only tell them; but no GatewayClass that
-    another serves, or may serve, and not the agent of nodes that the `others` need. ApiError."""
+    another serves, or may serve, and not the agent of nodes that the `others` need, or may where there is something
+    `unseen`. ApiError."""
     namespace, revision = record.settings.namespace, record.settings.revision
-    served, needed = await _served(client, namespace, record.settings.names), who_needs(others)
+    served, needed = await _served(client, namespace, record.settings.names), who_needs(others, unseen)
     for each in sorted(await members(client, record), key=_order):
         if each["kind"] == CLASS and served:
             yield Change("kept", f"{title(each)}, which another control plane {served}")
             continue
         if is_agent(each) and needed:
-            yield Change("kept", f"{title(each)}, which {needed} needs")
+            yield Change("kept", f"{title(each)}, which {needed}")
             continue
         if not dry:
             await delete(client, path_of(each))
         yield Change("removed", title(each))
     if dry or await delete(client, record_path(namespace, revision)):
         yield Change("removed", f"ConfigMap {namespace}/{record_name(revision)}")
+
+
+async def left_over(client: ApiClient, *, dry: bool = False) -> AsyncIterator[Change]:
+    """Remove what revisions share and no record leads to, when none of them is there any more; each as it is done, or
+    with `dry` only tell them. ApiError."""
+    for each in await orphans(client):
+        if not dry:
+            await delete(client, path_of(each))
+        yield Change("removed", title(each))
 
 
 async def _served(client: ApiClient, namespace: str, names: Revision) -> str:
@@ -135,8 +153,13 @@ def check_documents(there: Remaining, *, documents: bool) -> None:
         )
 
 
-def check_alone(others: Sequence[Neighbour]) -> None:
-    """InstallError if there are other revisions, which need what a purge takes."""
+def check_alone(others: Sequence[Neighbour], unseen: Sequence[str] = ()) -> None:
+    """InstallError if there are other revisions, which need what a purge takes, or may be: some things are `unseen`."""
+    if unseen and not others:
+        raise InstallError(
+            f"you may not list {', '.join(unseen)} of all namespaces, so there may be another revision, from which "
+            "--purge would take the definitions: purge as who may, or uninstall without --purge"
+        )
     if others:
         raise InstallError(
             f"--purge would take the definitions and the mesh's authority away from {' and '.join(map(str, others))}: "

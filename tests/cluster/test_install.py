@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import click
 import pytest
 
 from weft import __version__
+from weft.cli.install import _settings, upgrade
 from weft.cluster.install import Installer, Way, look, refusal
-from weft.cluster.manifests import Settings
+from weft.cluster.manifests import Features, Settings
 from weft.sources.kubernetes.client import Answer, ApiError
 
 NAMESPACE = "weft-system"
@@ -53,3 +55,70 @@ async def test_the_control_plane_before_does_not_stay_beside_the_new_one() -> No
     installer = Installer(cluster, Settings(NAMESPACE), before, Way(take_over=True), lambda _: None)
     left = await installer._left()
     assert [(each["kind"], each["metadata"]["name"]) for each in left] == [("StatefulSet", "weft")]
+
+
+HELMS = {
+    "kind": "Deployment",
+    "metadata": {
+        "name": "weft",
+        "namespace": NAMESPACE,
+        "labels": {**LABELS, "app.kubernetes.io/component": "control-plane", "app.kubernetes.io/part-of": "weft"},
+    },
+    "spec": {
+        "replicas": 3,
+        "template": {
+            "spec": {
+                "containers": [
+                    {
+                        "image": "registry.example:5000/weft:0.1.0",
+                        "command": [
+                            "weft", "serve", "--trust-domain=example.org", "--revision-tag=prod", "--cni",
+                            "--sidecar-image=$(SIDECAR_IMAGE)", "--no-gateways",
+                        ],
+                    }
+                ]
+            }
+        },
+    },
+}  # fmt: skip
+
+
+class WithHelms(Cluster):
+    """One with a control plane of Helm's."""
+
+    async def get(self, path: str, *words: object) -> Answer:
+        """One object, or a list."""
+        if path.startswith("/apis/apps/v1/deployments?"):
+            return Answer(json.dumps({"items": [HELMS]}).encode())
+        return await super().get(path, *words)
+
+
+async def test_what_is_taken_over_stays_as_it_was() -> None:
+    cluster: Any = WithHelms({f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/weft": HELMS})
+    before = await look(cluster, NAMESPACE)
+    assert refusal(before, NAMESPACE, take_over=True, force=False) == ""
+    known = before.settings(NAMESPACE)
+    assert known == Settings(
+        NAMESPACE,
+        image="registry.example:5000/weft:0.1.0",
+        trust_domain="example.org",
+        replicas=3,
+        features=Features(gateways=False, cni=True),
+        revision_tags=("prod",),
+    )
+
+
+def given(*words: str) -> dict[str, Any]:
+    """The options of a command line."""
+    with upgrade.make_context("upgrade", list(words)) as context:
+        return context.params
+
+
+async def test_what_is_given_beside_a_takeover() -> None:
+    cluster: Any = WithHelms({f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/weft": HELMS})
+    before = await look(cluster, NAMESPACE)
+    settings = _settings(given("--take-over", "--replicas=1", "--no-cni"), NAMESPACE, before)
+    assert (settings.trust_domain, settings.replicas, settings.features.cni) == ("example.org", 1, False)
+    assert settings.sidecar_image == "registry.example:5000/weft-proxy:0.1.0"
+    with pytest.raises(click.UsageError, match=r"--trust-domain: it is example\.org and cannot be changed"):
+        _settings(given("--take-over", "--trust-domain=cluster.local"), NAMESPACE, before)

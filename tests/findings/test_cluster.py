@@ -64,6 +64,13 @@ def test_nothing_is_found_where_all_is_well() -> None:
     assert "the API server reaches the webhooks" in check_cluster(INSTALLED).passed
 
 
+def test_definitions_that_a_later_revision_has_written_are_as_they_should_be() -> None:
+    """`weft upgrade` of the older one leaves them."""
+    other = replace(INSTALLED, definitions=(*GATEWAY, replace(OURS, same=False)))
+    assert told(other) != []
+    assert told(replace(other, later=True)) == []
+
+
 def test_a_server_that_cannot_be_asked_is_all_there_is_to_say() -> None:
     (found,) = told(replace(INSTALLED, unreachable="no connection can be made"))
     assert found == "error API server prod: it cannot be asked: no connection can be made"

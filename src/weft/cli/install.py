@@ -14,7 +14,7 @@ from weft.cli.install_options import settings_from, settings_options, way_option
 from weft.cli.options import command
 
 if TYPE_CHECKING:
-    from weft.cluster.install import Change, Installer
+    from weft.cluster.install import Before, Change, Installer
     from weft.cluster.manifests import Settings
     from weft.local.cluster import Cluster
 
@@ -166,15 +166,14 @@ async def _bring(cluster: Cluster, given: dict[str, Any], done: list[Change], *,
                 await installer.until_ready()
 
 
-def _settings(given: dict[str, Any], namespace: str, before: Any) -> Settings:
+def _settings(given: dict[str, Any], namespace: str, before: Before) -> Settings:
     """What is given, else what is installed; the image gets the tag of this version where another is installed."""
     from weft import __version__
 
-    known = before.record.settings if before.record is not None else None
-    if known is not None and before.version != __version__ and given["image"] is None:
-        given = {**given, "image": known.image.rpartition(":")[0]}
-    if known is None and before.installed is not None and given["image"] is None:
-        given = {**given, "image": before.installed.fact.image}
+    known = before.settings(namespace)
+    if known is not None and known.image and before.version != __version__ and given["image"] is None:
+        name, _, tag = known.image.rpartition(":")
+        given = {**given, "image": known.image if "/" in tag or not name else name}
     return settings_from(given, namespace, known, before.others)
 
 

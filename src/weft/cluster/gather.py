@@ -11,6 +11,7 @@ from weft.cluster.installed import Installed, find_installed
 from weft.cluster.manifests import Features, role_rights
 from weft.cluster.pods import injected_namespaces, node_facts, pod_facts
 from weft.cluster.reading import Reader, all_of, clock_difference, name_of, namespace_of
+from weft.cluster.revisions import beside, is_older, revisions_of
 from weft.cluster.rights import Right, granted, granted_or_unknown
 from weft.cluster.trials import try_document, try_pod
 from weft.cluster.webhooks import webhook_facts
@@ -56,7 +57,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         definition_facts(reader),
     )
     names = installed.names if installed is not None else Revision(question.revision)
-    beats, istiod, cni, webhooks, pods = await all_of(
+    beats, istiod, cni, webhooks, pods, revisions = await all_of(
         reader.every("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", "leases of nodes"),
         reader.every(f"{_APPS}/deployments", "deployments", "app=istiod"),
         reader.every(
@@ -64,6 +65,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         ),
         webhook_facts(reader, namespaces, question.namespace, names),
         reader.every(f"{_CORE}/pods", "pods"),
+        revisions_of(Reader(client)),  # what may not be listed is no fault: it is only not known
     )
     injected = injected_namespaces(namespaces, question.namespace, names)
     rights: tuple[RightFact, ...] = ()
@@ -103,6 +105,7 @@ async def _gathered(client: ApiClient, question: Question) -> ClusterFacts:
         unread=tuple(reader.unread),
         root=next((each.fingerprint for each in trials if each.fingerprint), ""),
         revision=question.revision,
+        later=is_older(__version__, beside(revisions, question.namespace, question.revision)),
     )
 
 

@@ -71,7 +71,8 @@ class LateError(InstallError):
 class Before:
     """What is there before something is changed. `rootless`: the control plane has its root on a volume, as former
     versions had, and there is no Secret of it from which this one could go on. `others` are the other revisions of the
-    namespace, `elsewhere` those of other namespaces; `unseen` may not be listed there, so there may be more."""
+    namespace, `elsewhere` those of other namespaces; `unseen` may not be listed there, so there may be more. `own`
+    is how it is seen beside them."""
 
     installed: Installed | None
     record: Record | None
@@ -79,6 +80,7 @@ class Before:
     others: tuple[Neighbour, ...] = ()
     elsewhere: tuple[Neighbour, ...] = ()
     unseen: tuple[str, ...] = ()
+    own: Neighbour | None = None
 
     @property
     def neighbours(self) -> tuple[Neighbour, ...]:
@@ -96,6 +98,22 @@ class Before:
         if self.record is not None:
             return self.record.version
         return self.installed.fact.version if self.installed is not None else ""
+
+    def settings(self, namespace: str) -> Settings | None:
+        """Those that are installed in `namespace`: by the record, else as far as what runs says them."""
+        if self.record is not None or self.installed is None:
+            return self.record.settings if self.record is not None else None
+        fact, names, usual = self.installed.fact, self.installed.names, Settings()
+        domains = [each.trust_domain for each in (self.own, *self.others) if each is not None and each.trust_domain]
+        return Settings(
+            namespace=namespace,
+            image=fact.image,
+            trust_domain=domains[0] if domains else usual.trust_domain,
+            replicas=fact.wanted or usual.replicas,
+            features=replace(self.installed.features, cni=self.own is not None and self.own.cni),
+            revision=names.name,
+            revision_tags=names.tags,
+        )
 
     @property
     def by_others(self) -> str:
@@ -140,6 +158,7 @@ async def look(client: ApiClient, namespace: str, revision: str = DEFAULT) -> Be
         others=beside([each for each in inside if each.namespace == namespace], namespace, revision),
         elsewhere=tuple(each for each in everywhere if each.namespace != namespace),
         unseen=tuple(wide.unread),
+        own=next((each for each in inside if (each.namespace, each.revision) == (namespace, revision)), None),
     )
     former = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{_FORMER}"
     if not (before.on_volume if revision == DEFAULT else await is_there(client, former)):

@@ -135,7 +135,8 @@ class TrialFact:
 class ClusterFacts:
     """See the module. `unreachable` says why nothing else is known. `ahead` is by how many seconds this host's clock is
     before the API server's. `unread` are the kinds that could not be read. `root` is the fingerprint of the mesh's root
-    as the control plane puts it into pods (empty: not known). `revision` is the one that is looked at."""
+    as the control plane puts it into pods (empty: not known). `revision` is the one that is looked at. `later`:
+    another one is of a later release than the command line."""
 
     server: str
     namespace: str
@@ -162,6 +163,7 @@ class ClusterFacts:
     unread: tuple[str, ...] = ()
     root: str = ""
     revision: str = DEFAULT
+    later: bool = False
 
     @property
     def suffix(self) -> str:

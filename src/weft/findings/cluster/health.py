@@ -97,7 +97,7 @@ def _held(facts: ClusterFacts, name: str, held: LeaseFact | None, without: str) 
 
 
 def definitions(facts: ClusterFacts) -> Iterator[Finding]:
-    """Those of weft's kinds are there, served, and this version's."""
+    """Those of weft's kinds are there, served, and this version's; or those of a later revision, which has them."""
     ours = [each for each in facts.definitions if each.known]
     missing = [each.name for each in ours if not each.established and not each.stored]
     if missing:
@@ -106,7 +106,7 @@ def definitions(facts: ClusterFacts) -> Iterator[Finding]:
     if waiting:
         yield error(UNWELL, "definitions", f"not served yet: {listed(waiting)}", f"kubectl describe crd {waiting[0]}")
     other = [each.name for each in ours if each.established and not each.same]
-    if other:
+    if other and not facts.later:
         yield warning(UNWELL, "definitions", f"of another version of weft: {listed(other)}", facts.upgrade)
     for each in ours:
         unknown = sorted(set(each.stored) - set(each.known))

@@ -23,6 +23,7 @@ NAMESPACE = "weft-system"
 USED = ("--image=weft.test/weft:1", "--no-wait")
 CONTROL_PLANE = ("deployment", "weft", "-n", NAMESPACE)
 INJECTOR = ("mutatingwebhookconfiguration", "weft-injector")
+CANARY = ("--revision=canary",)
 
 
 class Weft:
@@ -117,15 +118,19 @@ def test_what_somebody_else_has_changed(weft: Weft) -> None:
 
 def test_helms_installation_is_taken_over_only_with_words(weft: Weft, tmp_path: Path) -> None:
     access = ("-n", NAMESPACE, "--kubeconfig", str(weft.admin))
-    values = {**USUAL, "networkPolicy": {"enabled": True}}
+    values = {**USUAL, "networkPolicy": {"enabled": True}, "trustDomain": "example.org", "replicas": 2}
     helm("install", "weft", str(CHART), "--create-namespace", *access, home=tmp_path, values=values)
     said = weft.refused("upgrade", *USED)
     assert "was installed in weft-system by Helm, as the release weft: use `helm upgrade weft`" in said
     assert "helm uninstall weft -n weft-system" in weft.refused("uninstall")
+    said = weft.refused("upgrade", *USED, "--take-over", "--trust-domain=cluster.local")
+    assert "--trust-domain: it is example.org and cannot be changed" in said
     lines = weft.said("upgrade", *USED, "--take-over")
     assert "changed: Deployment weft-system/weft" in lines
     taken = weft.get(*CONTROL_PLANE)
     assert "helm" not in managers(taken)
+    assert "--trust-domain=example.org" in taken["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert taken["spec"]["replicas"] == 2
     assert "helm.sh/chart" not in taken["metadata"]["labels"]
     assert "meta.helm.sh/release-name" not in taken["metadata"].get("annotations", {})
     assert weft.said("upgrade", "--no-wait") == ["nothing changed"]
@@ -299,7 +304,33 @@ def test_a_namespace_of_somebody_else_stays(weft: Weft) -> None:
     until("all kinds are gone", lambda: undefined(weft))
 
 
-CANARY = ("--revision=canary",)
+def test_the_same_revision_is_not_in_two_namespaces(weft: Weft) -> None:
+    weft.said("install", *USED)
+    role = weft.get("clusterrole", "weft")
+    said = weft.refused("install", *USED, "--kube-namespace=mesh")
+    assert f"weft, the revision default, is in the namespace {NAMESPACE} already" in said
+    assert weft.get("namespace", "mesh") == {}
+    assert weft.get("clusterrole", "weft") == role
+    weft.said("install", *USED, "--kube-namespace=mesh", *CANARY)
+    try:
+        assert weft.get("clusterrole", "weft") == role
+        said = weft.refused("uninstall", "--purge")
+        assert "away from the revision canary in mesh" in said
+        assert "kept: GatewayClass weft, which another control plane serves" in weft.said("uninstall")
+    finally:
+        weft.said("uninstall", "--kube-namespace=mesh", *CANARY)
+        weft.cluster.kubectl("delete", "namespace", "mesh", "--timeout=120s")
+    assert weft.get("gatewayclass", "weft") == {}, "the last one has taken it"
+
+
+def test_an_agent_that_was_kept_is_ended_when_nobody_needs_it(weft: Weft) -> None:
+    weft.said("install", *USED, "--cni")
+    weft.said("install", *CANARY, *USED, "--cni")
+    kept = "kept: DaemonSet kube-system/weft-cni, which the revision canary in weft-system needs"
+    assert kept in weft.said("upgrade", "--no-wait", "--no-cni")
+    weft.said("uninstall", *CANARY)
+    assert "removed: DaemonSet kube-system/weft-cni" in weft.said("upgrade", "--no-wait")
+    assert weft.get("daemonset", "weft-cni", "-n", "kube-system") == {}
 
 
 def own(weft: Weft, revision: str) -> set[str]:
@@ -431,3 +462,6 @@ def test_beside_a_revision_of_helms(weft: Weft, tmp_path: Path) -> None:
         assert "kept: GatewayClass weft, which another control plane serves" in weft.said("uninstall")
     finally:
         helm("uninstall", "weft-canary", *access, "--wait", home=tmp_path)
+    assert "would be removed: GatewayClass weft" in weft.said("uninstall", "--dry-run"), "Helm does not know of it"
+    assert weft.said("uninstall")[0] == "removed: GatewayClass weft"
+    assert weft.said("uninstall") == [f"nothing to do: there is no weft in the namespace {NAMESPACE}"]

@@ -8,7 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from weft import __version__
 from weft.cluster.applying import path_of
+from weft.cluster.gather import Question, _gathered
 from weft.cluster.install import Before, Installer, InstallError, Way, look, refusal
 from weft.cluster.manifests import Features, ManifestError, Settings, checked, objects_of
 from weft.cluster.pods import injected_namespaces, pod_facts
@@ -356,6 +358,27 @@ async def test_pods_of_one_that_stays_are_not_counted_though_its_name_is_a_tag(
 def test_definitions_of_a_later_release_stay() -> None:
     assert is_older("0.1.0", (Neighbour(NAMESPACE, "canary", "0.2.0"),))
     assert not is_older("0.2.0", (Neighbour(NAMESPACE, "canary", "0.1.0"), Neighbour(NAMESPACE, "other")))
+
+
+class Answering(Cluster):
+    """One that says its version, and lets whoever asks do anything."""
+
+    async def get(self, path: str, *words: object) -> Answer:
+        """One object, or a list."""
+        return Answer(b'{"gitVersion": "v1.37.0"}') if path == "/version" else await super().get(path, *words)
+
+    async def send(self, method: str, path: str, body: bytes, *words: object) -> bytes:
+        """A review, or a trial."""
+        return b'{"status": {"allowed": true}}'
+
+
+async def test_a_later_revision_beside_it_is_known_to_checks() -> None:
+    cluster: Any = Answering(*installed(), *installed("canary"))
+    canary = cluster.objects["/apis/apps/v1/namespaces/weft-system/deployments/weft-canary"]
+    for version, later in ((__version__, False), ("99.0.0", True)):
+        canary["metadata"]["labels"]["app.kubernetes.io/version"] = version
+        assert (await _gathered(cluster, Question("prod", NAMESPACE))).later is later
+        assert not (await _gathered(cluster, Question("prod", NAMESPACE, revision="canary"))).later
 
 
 def test_nothing_is_purged_beside_another() -> None:

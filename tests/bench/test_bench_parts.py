@@ -81,7 +81,7 @@ def test_open_loop_keeps_its_rate_and_counts_waiting() -> None:
         easy = run_open(plenty, 0.5, 200.0)
         plenty.close()
         assert easy.requests == count[0] == 100
-        assert easy.rate < 240
+        assert 20 < easy.rate < 240
         single = Connections(address, build_request("echo", "/"), 1)
         hard = run_open(single, 0.2, 2000.0)
         single.close()

@@ -19,7 +19,7 @@ from support.envoy import free_port
 from support.http import Load, steady_load
 from support.mesh import Mesh, Proc, alive, cli, until
 from weft.agent.binary import envoy_version, find_envoy
-from weft.agent.hot_restart import HotRestart
+from weft.agent.hot_restart import HotRestart, requested
 
 DRAIN = ("--drain", "3")
 PROXIES = ("client", "echo", "front")
@@ -162,6 +162,7 @@ def test_a_proxy_is_restarted_by_hand(rig: Rig) -> None:
     after = rig.state("client")
     assert said == f"client.default: Envoy {after['envoy']['pid']} has taken over from {before['envoy']['pid']}\n"
     assert after["hot"]["epoch"] == before["hot"]["epoch"] + 1
+    assert not requested(rig.mesh.home / "workloads/default/client"), "it is done"
     refused = cli(rig.mesh.home, "proxy", "restart", "clint", check=False)
     assert refused.returncode == 1
     assert "no workload or gateway 'clint'" in refused.stderr

@@ -203,7 +203,9 @@ def test_of_two_revisions_one_leads_for_the_state_that_they_share(cluster: ApiCl
         held = until("each leads for its revision", lambda: _all_held(both.holders()))
         assert len({held["weft-leader"], held["weft-leader-canary"]}) == 2
 
+        leads = both.holders()["weft-state"]
         leader.processes["control-plane"].stop()
+        assert leads not in both.holders().values(), "it has given back what it had"
         until("the other leads", lambda: both.leaders() == [other], 30)
         both.change("gamma")
         until("it is written", lambda: both.written(other, "gamma"))

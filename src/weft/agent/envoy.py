@@ -19,6 +19,7 @@ from weft.agent.hot_restart import (
     first_of,
     forget_request,
     options_of,
+    requested,
     runs_binary,
     why_not,
 )
@@ -51,10 +52,12 @@ class NotReadyError(AgentError):
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Why another Envoy shall take over. `needed`: the bootstrap is another, perhaps because the control plane can no
-    longer be reached with that of the Envoy that runs; where none can take over, Envoy is stopped and started."""
+    longer be reached with that of the Envoy that runs; where none can take over, Envoy is stopped and started. `asked`:
+    somebody has, and no other one has taken over since."""
 
     reason: str
     needed: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,8 @@ class Envoy:
         """Have another Envoy take over from `process`, or say why not."""
         if wish.needed and self.standing.bootstrap == self.place.bootstrap_digest():
             return  # an earlier agent's successor has it
+        if wish.asked and not requested(self.place.directory):
+            return  # it was wished twice, and is done
         hot, binary, directory = self.standing.hot, self.place.binary, self.place.directory
         why = "it was not started so that another can take over"
         if hot is None or (why := await asyncio.to_thread(why_not, process.name, binary)):
@@ -280,7 +285,6 @@ class Envoy:
 
     def _note_successor(self, name: ProcessName) -> None:
         self._tell(replace(self.standing, successor=name, successor_bootstrap=self.place.bootstrap_digest()))
-        forget_request(self.place.directory)
 
     async def _take_over(self, process: ProcessWatch, successor: ProcessWatch, hot: HotRestart) -> str:
         """Wait until `successor`, which was started as `hot` says, has taken over, one of both has ended, or it would
@@ -297,6 +301,7 @@ class Envoy:
                 self._await_former()
                 bootstrap = self.standing.successor_bootstrap
                 self._tell(Standing(successor.name, hot, former=process.name, bootstrap=bootstrap))
+                forget_request(self.place.directory)
                 _LOG.info("another Envoy has taken over; the one before has %d s to finish", self.place.drain)
                 return found
             if self._obsolete or (clock() > late and not found):

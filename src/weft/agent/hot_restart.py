@@ -103,7 +103,7 @@ def requested(directory: Path) -> bool:
 
 
 def forget_request(directory: Path) -> None:
-    """After it is done, or cannot be: until then an agent that ends leaves it to the next one."""
+    """After another one has taken over, or cannot: until then an agent that ends leaves it to the next one."""
     with contextlib.suppress(OSError):
         (directory / _REQUEST).unlink()
 

@@ -241,7 +241,7 @@ class Proxy:
         elif differs := await asyncio.to_thread(self.envoy.differs):
             self.envoy.restart(Wish(differs))
         elif requested(self.directory):
-            self.envoy.restart(Wish("asked for another Envoy"))
+            self.envoy.restart(Wish("asked for another Envoy", asked=True))
 
     async def _connect_anew(self) -> None:
         """Restart Envoy, which has connections that were made with a certificate nobody accepts any more."""

@@ -99,6 +99,7 @@ def test_who_resigns_leaves_the_place_at_once() -> None:
     lease.bid(first, 0)
     lease.look(second, 3)
     assert second.resigned(WALL) is None, "it is another's"
+    first.end()
     record = first.resigned(WALL + 3)
     assert record is not None
     assert record.holder == ""

@@ -1,8 +1,8 @@
 """Admission: whether an object may be written to a cluster, in the words of `weft validate`.
 
 An object is refused for what is wrong with itself, and nothing else is told of it: what another document mends may
-come in the next moment, and is said in the status. Whatever is not weft's, was wrong before, or cannot be judged in
-time may be: a mesh that is not well stops nobody's work.
+come in the next moment, and is said in the status, as is a reference to parameters that cannot be. Whatever is not
+weft's, was wrong before, or cannot be judged in time may be: a mesh that is not well stops nobody's work.
 """
 
 from __future__ import annotations

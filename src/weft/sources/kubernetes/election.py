@@ -110,9 +110,12 @@ class Election:
         """The server did not take a bid, or did not answer: the Lease may be another's now."""
         self._stale = True
 
-    def resigned(self, clock: float) -> Record | None:
-        """What to write to the Lease so that another may lead at once, if it is ours; this candidate leads no more."""
+    def end(self) -> None:
+        """This candidate leads no more, whatever the Lease says."""
         self._until = float("-inf")
+
+    def resigned(self, clock: float) -> Record | None:
+        """What to write to the Lease so that another may lead at once, if it is ours."""
         if self._seen is None or self._seen.record.holder != self._identity:
             return None
         return replace(self._seen.record, holder="", lasting=1, renewed=micro_time(clock))

@@ -129,11 +129,24 @@ class Elector:
 
     async def _resign(self) -> None:
         """Give the Lease back, also if it was taken or renewed by a bid whose answer was not heard."""
-        election = self._election
+        self._election.end()
         with contextlib.suppress(ApiError, TimeoutError, msgspec.MsgspecError):
             async with asyncio.timeout(_LAST_SECONDS):
-                if election.stale:
-                    election.saw(await self._look(), time.monotonic())
-                record = election.resigned(self._clock())
-                if record is not None:
-                    await self._write(record)
+                if not await self._gave_back():
+                    await self._gave_back()
+
+    async def _gave_back(self) -> bool:
+        """Whether the Lease is not ours any more. False if it was written meanwhile, as by that bid."""
+        election = self._election
+        if election.stale:
+            election.saw(await self._look(), time.monotonic())
+        record = election.resigned(self._clock())
+        if record is not None:
+            try:
+                await self._write(record)
+            except ApiError as error:
+                if error.status != _CONFLICT:
+                    raise
+                election.refused()
+                return False
+        return True

@@ -94,7 +94,11 @@ class WithHelms(Cluster):
 
 
 async def test_what_is_taken_over_stays_as_it_was() -> None:
-    cluster: Any = WithHelms({f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/weft": HELMS})
+    there = {f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/weft": HELMS}
+    apart: Any = WithHelms(there)
+    why = refusal(await look(apart, NAMESPACE), NAMESPACE, take_over=True, force=False)
+    assert "its agent of nodes is in another namespace than kube-system" in why
+    cluster: Any = WithHelms({**there, "/apis/apps/v1/namespaces/kube-system/daemonsets/weft-cni": {}})
     before = await look(cluster, NAMESPACE)
     assert refusal(before, NAMESPACE, take_over=True, force=False) == ""
     known = before.settings(NAMESPACE)
@@ -122,3 +126,15 @@ async def test_what_is_given_beside_a_takeover() -> None:
     assert settings.sidecar_image == "registry.example:5000/weft-proxy:0.1.0"
     with pytest.raises(click.UsageError, match=r"--trust-domain: it is example\.org and cannot be changed"):
         _settings(given("--take-over", "--trust-domain=cluster.local"), NAMESPACE, before)
+
+
+async def test_an_agent_of_nodes_that_is_not_wanted_after_a_takeover_goes() -> None:
+    agent = "/apis/apps/v1/namespaces/kube-system/daemonsets/weft-cni"
+    there = {f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/weft": HELMS, agent: {"metadata": {}}}
+    cluster: Any = WithHelms(there)
+    before = await look(cluster, NAMESPACE)
+    for words, ends in (((), False), (("--no-cni",), True)):
+        settings = _settings(given("--take-over", *words), NAMESPACE, before)
+        installer = Installer(cluster, settings, before, Way(take_over=True), lambda _: None)
+        left = [f"{each.what}: {each.title}" for each in map(installer._end, await installer._left())]
+        assert ("removed: DaemonSet kube-system/weft-cni" in left) is ends

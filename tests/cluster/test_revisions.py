@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -174,8 +175,11 @@ def test_whose_the_agent_of_nodes_is() -> None:
     helms["metadata"]["annotations"] = {
         "meta.helm.sh/release-name": "weft", "meta.helm.sh/release-namespace": NAMESPACE,
     }  # fmt: skip
-    assert is_anothers(helms, own, ("weft-canary", NAMESPACE), ())
-    assert is_anothers(helms, own, ("weft", "elsewhere"), ())
+    theirs = replace(CANARY, applyset="")
+    assert is_anothers(helms, own, ("weft-canary", NAMESPACE), (theirs,))
+    assert is_anothers(helms, own, ("weft", "elsewhere"), (), ("deployments",))
+    assert not is_anothers(helms, own, ("weft-canary", NAMESPACE), (CANARY,)), "who had it has gone, or is taken over"
+    assert not is_anothers(labelled(by="Helm"), own, ("", NAMESPACE), ()), "a chart that others have applied"
     assert not is_anothers(helms, own, ("weft", NAMESPACE), ()), "it is taken over with its release"
 
 

@@ -55,6 +55,7 @@ _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _GATEWAY_CLASS = "gatewayclasses.gateway.networking.k8s.io"
 _ROOT, _FORMER = "weft-ca", "weft"
 """The Secret of the authority, and the StatefulSet that former versions had."""
+_AGENT = "/apis/apps/v1/namespaces/kube-system/daemonsets/weft-cni"
 _NOT_FOUND = 404
 _PACE = 0.5
 
@@ -70,7 +71,8 @@ class LateError(InstallError):
 @dataclass(frozen=True, slots=True)
 class Before:
     """What is there before something is changed. `rootless`: the control plane has its root on a volume, as former
-    versions had, and there is no Secret of it from which this one could go on. `others` are the other revisions of the
+    versions had, and there is no Secret of it from which this one could go on. `agent_apart`: it is of somebody else's
+    making, and its agent of nodes is not where this one has it. `others` are the other revisions of the
     namespace, `elsewhere` those of other namespaces; `unseen` may not be listed there, so there may be more. `own`
     is how it is seen beside them."""
 
@@ -81,6 +83,7 @@ class Before:
     elsewhere: tuple[Neighbour, ...] = ()
     unseen: tuple[str, ...] = ()
     own: Neighbour | None = None
+    agent_apart: bool = False
 
     @property
     def neighbours(self) -> tuple[Neighbour, ...]:
@@ -160,6 +163,8 @@ async def look(client: ApiClient, namespace: str, revision: str = DEFAULT) -> Be
         unseen=tuple(wide.unread),
         own=next((each for each in inside if (each.namespace, each.revision) == (namespace, revision)), None),
     )
+    if before.by_others and before.own is not None and before.own.cni:
+        before = replace(before, agent_apart=not await is_there(client, _AGENT))
     former = f"/apis/apps/v1/namespaces/{namespace}/statefulsets/{_FORMER}"
     if not (before.on_volume if revision == DEFAULT else await is_there(client, former)):
         return before
@@ -196,6 +201,11 @@ def refusal(before: Before, namespace: str, revision: str = DEFAULT, *, take_ove
         return (
             f"weft was installed in {namespace} by kubectl: apply the new manifests (weft install -o yaml prints "
             "them), or say --take-over"
+        )
+    if before.agent_apart:
+        return (
+            "its agent of nodes is in another namespace than kube-system, where it would go on beside another one: "
+            "helm upgrade --reuse-values --set cni.namespace=kube-system first"
         )
     if before.rootless:
         return (
@@ -407,11 +417,19 @@ class Installer:
         if self._before.record is not None:
             found = await members(self._client, self._before.record)
             found = [each for each in found if each["kind"] != CLASS]
+        if self._before.by_others and self._before.own is not None and self._before.own.cni:
+            found += await self._agent()
         if self._before.on_volume:
             former = {"apiVersion": "apps/v1", "kind": "StatefulSet"}
             found.append({**former, "metadata": {"name": _FORMER, "namespace": namespace}})
         wanted = {path_of(each) for each in self._members}
         return list({path_of(each): each for each in found if path_of(each) not in wanted}.values())
+
+    async def _agent(self) -> list[Json]:
+        """The agent of nodes that is taken over, as far as it is there."""
+        features = replace(self._settings.features, injection=True, cni=True)
+        asked = [each for each in objects_of(replace(self._settings, features=features)) if is_agent(each)]
+        return [each for each in asked if await live(self._client, path_of(each)) is not None]
 
 
 async def members(client: ApiClient, record: Record) -> list[Json]:

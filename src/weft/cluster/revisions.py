@@ -128,15 +128,18 @@ def is_agent(thing: Json) -> bool:
 def is_anothers(
     there: Json, own: str, release: tuple[str, str], others: Sequence[Neighbour], unseen: Sequence[str] = ()
 ) -> bool:
-    """Whether a shared object that is `there` is another revision's: in its ApplySet, of another release of Helm, or of
-    neither where one of the `others` is kubectl's. `own` is the ApplySet that asks, `release` that of Helm which it was
-    before, if any, and its namespace. Where there is something `unseen` an ApplySet that is not known is another's."""
+    """Whether a shared object that is `there` is another revision's: in its ApplySet, or in none where one of the
+    `others` that have it is Helm's or kubectl's. `own` is the ApplySet that asks, `release` that of Helm which it was
+    before, if any, and its namespace. Where there is something `unseen` what is not known is another's."""
     applyset = labels_of(there).get(PART_OF, "")
     if applyset:
         known = [each.cni for each in others if each.applyset == applyset]
         return applyset != own and (any(known) if known else bool(unseen))
-    if labels_of(there).get(MANAGED_BY) == HELM:
-        return tuple(annotations_of(there).get(key, "") for key in (RELEASE, _RELEASE_NAMESPACE)) != release
+    if RELEASE in annotations_of(there):
+        if tuple(annotations_of(there).get(key, "") for key in (RELEASE, _RELEASE_NAMESPACE)) == release:
+            return False
+        if unseen:
+            return True
     return any(each.cni and not each.applyset for each in others)
 
 

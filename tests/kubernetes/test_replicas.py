@@ -206,11 +206,11 @@ async def test_apply_waits_for_the_proxies_of_all(
 
                 os.kill(envoy.pid, signal.SIGSTOP)
                 try:
-                    code, told = await weft.apply(added(namespace, "/2"), 15)
+                    code, told = await weft.apply(added(namespace, "/2"), 6)
                 finally:
                     os.kill(envoy.pid, signal.SIGCONT)
                 assert (code, f"error: not confirmed in time: {proxy} at weft-b" in told) == (4, True), told
-                assert weft.seconds >= 15
+                assert weft.seconds >= 6
                 assert await weft.apply(added(namespace, "/3"), 60) == confirmed
 
                 planes.processes["b"].process.send_signal(signal.SIGSTOP)
